@@ -66,7 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         self._app = shared.app
         self._lost = lost
         self._loop = asyncio.get_running_loop()
-        self._reader = RequestReader(self._admit, shared.budget)
+        self._reader = RequestReader(self._admit, shared.budget, address)
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._unread = b""

@@ -33,6 +33,8 @@ RECENT = 50
 CLIENT_MOST = 64
 """Results that wait for one client."""
 CLIENTS_MOST = 16
+ADDRESS_MOST = 12
+"""Of those, from one address: it shuts nobody else out."""
 EVERY_S = 0.1
 """Results go out at most so often, several together."""
 HEARTBEAT_S = 15.0
@@ -44,8 +46,9 @@ _encoder = msgspec.json.Encoder()
 class Client:
     """One reader of `/events`; `key`: of one run alone."""
 
-    def __init__(self, recent: Sequence[Result | Skipped], key: str | None) -> None:
+    def __init__(self, recent: Sequence[Result | Skipped], key: str | None, address: str) -> None:
         self.key = key
+        self.address = address
         self.waiting: deque[Result | Skipped] = deque(recent, CLIENT_MOST)
         self.missed = 0
         self.wake = asyncio.Event()
@@ -108,13 +111,15 @@ class Live:
         self.closed = True
         self._wake()
 
-    def join(self, key: str | None = None) -> Client:
-        """A new reader, of all runs or of one. Raises Refusal where there are too many."""
+    def join(self, key: str | None = None, address: str = "") -> Client:
+        """A new reader, of all runs or of one. Raises Refusal where there are too many, or too many of its address."""
         with self._lock:
-            if len(self._clients) >= CLIENTS_MOST:
-                raise Refusal(503, f"{CLIENTS_MOST} clients read /events already", ((b"retry-after", b"5"),))
+            full = len(self._clients) >= CLIENTS_MOST
+            if full or sum(client.address == address for client in self._clients) >= ADDRESS_MOST:
+                many = f"{CLIENTS_MOST} clients" if full else f"{ADDRESS_MOST} clients of your address"
+                raise Refusal(503, f"{many} read /events already", ((b"retry-after", b"5"),))
             recent = [o for k, kept in self._recent.items() if key in (None, k) for o in kept]
-            client = Client(sorted(recent, key=lambda o: o.time)[-RECENT:], key)
+            client = Client(sorted(recent, key=lambda o: o.time)[-RECENT:], key, address)
             self._clients.add(client)
         client.wake.set()
         return client

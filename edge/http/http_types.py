@@ -39,6 +39,7 @@ class Request:
     """One request of a connection. `body` grows until `complete`; then it is decoded in place where it is packed."""
 
     __slots__ = (
+        "address",
         "body",
         "by_name",
         "complete",
@@ -55,7 +56,9 @@ class Request:
         "version",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "") -> None:
+        self.address = address
+        """Whose it is."""
         self.method = ""
         self.target = b""
         self.path = ""

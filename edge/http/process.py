@@ -64,7 +64,8 @@ class Process:
     async def events(self, request: Request) -> StreamingResponse:
         """Results as they come, as server-sent events."""
         key = self._key if "model" in request.query_params else None
-        return StreamingResponse(self._live.events(self._live.join(key)), headers={"content-type": "text/event-stream"})
+        client = self._live.join(key, request.client.host if request.client is not None else "")
+        return StreamingResponse(self._live.events(client), headers={"content-type": "text/event-stream"})
 
     async def live_state(self, request: Request) -> Response:
         """What the live page shows."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 import httptools
@@ -24,7 +24,7 @@ _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40} [!-~]+ HTTP/1\.[0
 PIPELINED_MOST = 256
 """Requests that may wait behind one on the same connection."""
 READ_TOGETHER = 4
-"""Bodies of the largest size that may be held at once, from whatever connections."""
+"""Bodies of the largest size that may be held at once, from whatever connections; of one address one fewer."""
 LARGE = 4_000_000
 """Bytes of bodies held at once after which the C library may have kept a multiple of them."""
 
@@ -45,42 +45,55 @@ class BodyBudget:
         self.most = most
         """Of one body."""
         self._most_together = most * READ_TOGETHER
+        self._share = self._most_together - most
+        """Of one address: another has a place for one of the largest size whatever that one holds."""
         self._held = 0
+        self._held_by: Counter[str] = Counter()
+        """By address."""
         self._large = False
         self._emptied = emptied
 
     def hold(self, request: Request, size: int) -> None:
         """Counts more of a request's body. Raises Refusal: 413, 503."""
         request.size += size
-        self._held += size
+        self._count(size, request.address)
         if request.size > self.most:
             raise self.too_large(request.size)
-        if self._held > self._most_together:
-            raise self._too_many()
+        self._check(request.address)
 
-    def take(self, size: int) -> None:
+    def take(self, size: int, address: str) -> None:
         """Counts so many bytes, until `give_back`. Raises Refusal: 503; then they are not counted."""
-        if self._held + size > self._most_together:
-            raise self._too_many()
+        self._count(size, address)
+        try:
+            self._check(address)
+        except Refusal:
+            self.give_back(size, address)
+            raise
+
+    def _count(self, size: int, address: str) -> None:
         self._held += size
+        self._held_by[address] += size
 
-    def give_back(self, size: int) -> None:
-        """What `take` counted."""
-        self._let_go(size)
-
-    @staticmethod
-    def _too_many() -> Refusal:
-        return Refusal(503, "too many large bodies at once; try again", (*RETRY, *CLOSE))
+    def _check(self, address: str) -> None:
+        if self._held > self._most_together or self._held_by[address] > self._share:
+            whose = "" if self._held > self._most_together else " from your address"
+            raise Refusal(503, f"too many large bodies at once{whose}; try again", (*RETRY, *CLOSE))
 
     def release(self, request: Request) -> None:
         """The request is answered, or refused: its body no longer counts."""
-        self._let_go(request.size)
+        self.give_back(request.size, request.address)
         request.size = 0
         request.body = b""
 
-    def _let_go(self, size: int) -> None:
+    def give_back(self, size: int, address: str) -> None:
+        """What `take` counted."""
+        if not size:
+            return
         self._large = self._large or self._held > LARGE
         self._held -= size
+        self._held_by[address] -= size
+        if not self._held_by[address]:
+            del self._held_by[address]
         if self._large and not self._held:
             self._large = False
             self._emptied()
@@ -98,12 +111,13 @@ class RequestReader:
     A request stands there from the end of its head, so that it can be refused before its body came.
     """
 
-    def __init__(self, admit: Callable[[Request], Response | None], budget: BodyBudget) -> None:
-        """`admit` looks at a head, and returns the answer where the head alone decides."""
+    def __init__(self, admit: Callable[[Request], Response | None], budget: BodyBudget, address: str = "") -> None:
+        """`admit` looks at a head, and returns the answer where the head alone decides. `address`: whose it is."""
         self._admit = admit
+        self._address = address
         self._budget = budget
         self._parser = httptools.HttpRequestParser(self)
-        self._request = Request()
+        self._request = Request(address)
         self._body = io.BytesIO()
         """Of a request whose body comes in pieces: it grows where it stands, and is handed on without a copy."""
         self.requests: deque[Request] = deque()
@@ -168,7 +182,7 @@ class RequestReader:
         self.in_head = True
         self._begun += 1
         if not self._replaying:
-            self._request = Request()
+            self._request = Request(self._address)
 
     def on_url(self, url: bytes) -> None:
         if not self._replaying:

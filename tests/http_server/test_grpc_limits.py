@@ -67,6 +67,16 @@ def heard(client, text):
         got += more
 
 
+def has_ended(client):
+    client.setblocking(False)
+    try:
+        while client.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    return True
+
+
 def a_row(site):
     request = Messages()["ModelInferRequest"](model_name=site.name)
     request.inputs.add(name="x", datatype="FP32", shape=[1, 3])
@@ -147,6 +157,18 @@ def test_connections_with_an_idle_stream_each_lock_nobody_out(serve, models):
     with contextlib.ExitStack() as stack:
         for _ in range(MOST):
             stack.enter_context(calls_without_a_message(site, "ModelStreamInfer", 1))
+        assert infer(site) == site.name
+
+
+def test_one_address_has_its_share_of_the_connections_whatever_it_does_with_them(serve, models):
+    limits = Limits(evict_after_s=1000.0, sweep_s=0.05, call_begin_s=1000.0, call_idle_s=1000.0)
+    site = serve(onnxmodels.identity(models / "grpc_many.onnx"), grpc=("127.0.0.1", 0), connections=MOST, limits=limits)
+    with contextlib.ExitStack() as stack:
+        many = [
+            stack.enter_context(calls_without_a_message(site, "ModelStreamInfer", 1, source="127.0.0.2"))
+            for _ in range(MOST + MOST // 2)
+        ]
+        until(lambda: sum(map(has_ended, many)) == MOST - MOST // 4, "those past its share are ended")
         assert infer(site) == site.name
 
 
@@ -374,13 +396,16 @@ def test_large_messages_that_are_held_count_together_and_small_ones_do_not():
     async def run():
         some = reading()
         with contextlib.ExitStack() as stack:
-            for _ in range(READ_TOGETHER):
-                stack.enter_context(some.held(2 * SMALL))
-            with pytest.raises(Refusal, match="too many large bodies"), some.held(2 * SMALL):
+            for _ in range(READ_TOGETHER - 1):
+                stack.enter_context(some.held(2 * SMALL, Call()))
+            with pytest.raises(Refusal, match="bodies at once from your address"), some.held(2 * SMALL, Call()):
                 pass
-            with some.held(SMALL):
+            stack.enter_context(some.held(2 * SMALL, Call("192.0.2.9")))
+            with pytest.raises(Refusal, match="bodies at once;"), some.held(2 * SMALL, Call("192.0.2.7")):
                 pass
-        with some.held(READ_TOGETHER * 2 * SMALL):
+            with some.held(SMALL, Call()):
+                pass
+        with some.held((READ_TOGETHER - 1) * 2 * SMALL, Call()):
             pass
 
     asyncio.run(run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -109,19 +110,21 @@ def test_a_reader_that_is_too_slow_is_told_how_much_it_missed(serve, models):
 
 def test_readers_past_the_limit_are_told_to_come_again(serve, models):
     site = serve(onnxmodels.identity(models / "readers.onnx"))
-    readers = []
-    for _ in range(16):
-        connection = site.connect()
-        connection.request("GET", "/events")
-        readers += [connection.getresponse(), connection]
-        assert readers[-2].status == 200
+    with contextlib.ExitStack() as stack:
 
-    answer = site.get("/events")
-    for reader in readers:
-        reader.close()
+        def reads(address):
+            client = stack.enter_context(socket.create_connection(site.address, CLIENT_WAIT_S, (address, 0)))
+            client.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return client.recv(65_536)
 
-    assert answer.status == 503
-    assert answer.headers["retry-after"]
+        assert all(reads("127.0.0.2").startswith(b"HTTP/1.1 200") for _ in range(12))
+        past_its_share = reads("127.0.0.2")
+        assert all(reads("127.0.0.1").startswith(b"HTTP/1.1 200") for _ in range(4))
+        past_all = reads("127.0.0.3")
+
+    assert b"12 clients of your address read /events already" in past_its_share
+    assert past_all.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 5" in past_all
 
 
 # --- the page's state and picture -----------------------------------------------------------------------

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn, Protocol
+from urllib.parse import unquote
 
 import grpc
 
@@ -55,8 +56,8 @@ class Context(Protocol):
 
 
 def address(context: Context) -> str:
-    """That of the one who calls, without its port."""
-    return context.peer().rpartition(":")[0]
+    """That of the one who calls, as HTTP has it: of "ipv6:%5B::1%5D:50123" it is "::1"."""
+    return unquote(context.peer().partition(":")[2].rpartition(":")[0]).strip("[]")
 
 
 class _State(enum.IntEnum):
@@ -156,17 +157,17 @@ class Reading:
         wait.state, wait.since = _State.READS, self._loop.time()
         turn.set_result(None)
 
-    def held(self, size: int) -> AbstractContextManager[None]:
+    def held(self, size: int, context: Context) -> AbstractContextManager[None]:
         """A message of so many bytes is held meanwhile, which raises Refusal."""
-        return self._counted(size) if size > SMALL else _UNCOUNTED
+        return self._counted(size, address(context)) if size > SMALL else _UNCOUNTED
 
     @contextmanager
-    def _counted(self, size: int) -> Iterator[None]:
-        self._budget.take(size)
+    def _counted(self, size: int, whose: str) -> Iterator[None]:
+        self._budget.take(size, whose)
         try:
             yield
         finally:
-            self._budget.give_back(size)
+            self._budget.give_back(size, whose)
 
     def stop(self) -> None:
         """Ends all that wait, and lets none begin to."""

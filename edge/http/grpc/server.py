@@ -21,6 +21,7 @@ except ImportError as exc:
 
 from edge.http.auth import Auth, Certificate, Unauthorized
 from edge.http.catalog import Catalog
+from edge.http.grpc.connections import Connections
 from edge.http.grpc.infer import GrpcInference, parameters
 from edge.http.grpc.messages import SERVICE, Messages
 from edge.http.grpc.reading import Context, Reading, address
@@ -94,6 +95,7 @@ class GrpcServer:
         self._auth = auth
         self._server: Any = None
         self._reading: Any = None
+        self._connections: Any = None
         self._wrong_token_s = 0.0
         self._guesses = 0
         """Calls that are held back."""
@@ -105,6 +107,7 @@ class GrpcServer:
         limits = options.limits
         self._wrong_token_s = limits.wrong_token_s
         self._reading = Reading(options.most, limits, options.budget)
+        self._connections = Connections(options.most, limits.sweep_s)
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", options.budget.most + BESIDE_MOST),
@@ -112,7 +115,7 @@ class GrpcServer:
                 ("grpc.max_metadata_size", BESIDE_MOST),
                 ("grpc.http2.bdp_probe", 0),  # it pings beside each call, for a tenth of its time
                 ("grpc.http2.lookahead_bytes", WINDOW),
-                ("grpc.max_allowed_incoming_connections", options.most),
+                ("grpc.max_allowed_incoming_connections", self._connections.taken),
                 ("grpc.max_concurrent_streams", options.most),
                 ("grpc.server_handshake_timeout_ms", int(limits.call_begin_s * 1000)),
                 ("grpc.max_connection_idle_ms", int(limits.call_idle_s * 1000)),
@@ -130,11 +133,13 @@ class GrpcServer:
         except RuntimeError as exc:
             raise ConfigError(f"--grpc {address}: {exc}; say another port or address") from exc
         await self._server.start()
+        self._connections.start(port)
         return int(port)
 
     async def stop(self, grace_s: float) -> None:
         """Calls that were begun may end within `grace_s`."""
         if self._server is not None:
+            self._connections.stop()
             self._reading.stop()
             await self._server.stop(grace_s)
 
@@ -223,7 +228,7 @@ class GrpcServer:
         data = b""
         try:
             data = await self._message(context)
-            with self._reading.held(len(data)):
+            with self._reading.held(len(data), context):
                 model, work = self._known(data) or self._read(parsed(self._infer_request, data), data)
                 return await self._answer(context, model, work, len(data))
         except Exception as exc:  # noqa: BLE001 - `_status` says which is a bug
@@ -270,7 +275,7 @@ class GrpcServer:
         while (data := await self._next(context)) is not None:
             request = self._infer_request()
             try:
-                with self._reading.held(len(data)):
+                with self._reading.held(len(data), context):
                     request = parsed(self._infer_request, data)
                     answer = await self._answer(context, *self._read(request, data), len(data))
                 yield response(infer_response=infer_response.FromString(answer))
