@@ -166,11 +166,12 @@ def test_beyond_loopback_the_terminal_shows_the_phones_address(service, flowers,
     shown = service(flowers.path, "--mqtt", "none", "--http", "0.0.0.0:0", "--http-name", "pi.example",
                     "--http-token-file", token, TERM="xterm", PYTHONUTF8="1")  # fmt: skip
     shown.wait_until_said("phone:")
-    until(lambda: len(code_of(shown.said)) >= 14, "a code")
-    url = re.search(r"^phone: +(\S+)", shown.said, re.MULTILINE)[1]
+    url = line_after(shown, "phone").split()[0]
 
     assert re.fullmatch(r"http://pi\.example:[1-9]\d*", url)
-    assert scanned(code_of(shown.said)) == url
+    # Not scanned: OpenCV reads 1 whole code in 533 of those that a free port gives not at all.
+    code = code_of(terminal.phone(url, None, columns=80))
+    until(lambda: code_of(shown.said) == code, "the whole code of that address")
     assert "open-sesame" not in shown.said
 
 
