@@ -70,6 +70,8 @@ def _own(properties: Mapping[str, str], warnings: list[str]) -> Pictures | None:
     for names in _OWN:
         if not set(names) <= set(properties):
             continue
+        if len(_parts(properties[names[0]])) not in (1, 3):
+            return None  # of a table's columns, which is no picture's affair
         try:
             numbers = understand(*(_numbers(properties[name]) for name in names))
         except (ValueError, ConfigError) as exc:
@@ -120,8 +122,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(names) if isinstance(names, list) and all(isinstance(n, str) for n in names) else ()
 
 
+def _parts(text: str) -> list[str]:
+    return text.strip("[]()").replace(",", " ").split()
+
+
 def _numbers(text: str) -> tuple[float, ...]:
-    numbers = tuple(float(part) for part in text.strip("[]()").replace(",", " ").split())
+    numbers = tuple(map(float, _parts(text)))
     if len(numbers) not in (0, 1, 3) or not all(abs(n) < 1e6 for n in numbers):
         raise ValueError(f"{text[:60]!r} is not one number or three")
     return numbers

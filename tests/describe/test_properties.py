@@ -222,3 +222,7 @@ def test_what_nobody_can_read_of_model_info_is_left_out_with_a_warning(fields: d
 
     (warning,) = (w for w in found["warnings"] if "is left out" in w)
     assert warning.startswith(f"its metadata: model_info {list(fields)[-1]} ")
+
+
+def test_mean_and_std_of_a_table_are_no_picture_s_affair() -> None:
+    assert properties.read({"mean": "1 2 3 4 5", "std": "[1, 2, 3, 4, 5]"}) == {}
