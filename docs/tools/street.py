@@ -1,4 +1,5 @@
-"""A street to look at, drawn, and a detector that finds the people of it.
+"""A street to look at, drawn, and a detector that finds the people of it: `python docs/tools/street.py` puts them into
+the folder that one is in, for what the pages of docs/ have people type.
 
 Both are made up: pictures and models of somebody else's do not belong into the repository.
 """
@@ -101,3 +102,7 @@ def write(folder: Path) -> None:
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "street.onnx"
     )
+
+
+if __name__ == "__main__":
+    write(Path())
