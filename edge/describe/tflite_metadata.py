@@ -19,6 +19,7 @@ from edge.describe.flatbuffer import Table, root
 from edge.describe.mapped import mapped
 from edge.describe.onnx_graph import meaning, order
 from edge.errors import first_line
+from edge.model import label_text
 from edge.model import labels as label_files
 
 MAX_FILE = 16 * 2**20
@@ -258,7 +259,7 @@ def _attached(path: Path) -> tuple[dict[str, str], list[str]]:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist()[:100]:
                 if info.file_size <= MAX_FILE and info.filename.endswith((".txt", ".csv", ".json")):
-                    files[info.filename] = label_files.decode(archive.read(info))
+                    files[info.filename] = label_text.decode(archive.read(info))
     except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, ValueError) as exc:
         return files, [f"the archive behind the model (its labels) is damaged: {first_line(exc)}; copy the file again"]
     return files, []

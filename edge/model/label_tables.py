@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from edge.model.label_text import UnclearError
+
 _INDEX = re.compile(
     r"^(#|id|ids|idx|index|class_?id|class_?index|class_?idx|label_?id|category_?id|number|no\.?)$", re.I
 )
@@ -21,7 +23,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class TwiceError(ValueError):
+class TwiceError(UnclearError):
     """A key or an index that comes twice, or two tables that disagree: which name is meant nothing says."""
 
 
@@ -52,6 +54,27 @@ def name_of(record: Mapping[str, object]) -> str | None:
 def index_of(record: Mapping[str, object]) -> int | None:
     """The index in it."""
     return next((v for k, v in record.items() if isinstance(k, str) and _INDEX.match(k) and type(v) is int), None)
+
+
+def from_pairs(pairs: Sequence[Sequence[object]]) -> Mapping[int, str]:
+    """Of an index and a name each, in either order, the same in all; else nothing. Raises TwiceError."""
+    for index, name in ((0, 1), (1, 0)):
+        if all(type(pair[index]) is int and isinstance(pair[name], str) for pair in pairs):
+            return once((int(str(pair[index])), str(pair[name])) for pair in pairs)
+    return {}
+
+
+def from_pbtxt(text: str) -> Mapping[int, str]:
+    """Index to name of a label map of TensorFlow. Raises TwiceError."""
+    pairs: list[tuple[int, str]] = []
+    for item in re.findall(r"item\s*\{(.*?)\}", text, re.DOTALL):
+        number = re.search(r"\bid\s*:\s*(\d+)", item)
+        name = re.search(r"\bdisplay_name\s*:\s*[\"'](.*?)[\"']", item) or re.search(
+            r"\bname\s*:\s*[\"'](.*?)[\"']", item
+        )
+        if number and name:
+            pairs.append((int(number[1]), name[1]))
+    return once(pairs)
 
 
 def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:

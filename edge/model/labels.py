@@ -17,8 +17,9 @@ import msgspec
 from edge.data import small_file
 from edge.data.tensor import TensorSpec
 from edge.errors import ConfigError
-from edge.model import coco, label_tables
+from edge.model import coco, label_tables, label_text
 from edge.model.label_tables import TwiceError, once
+from edge.model.label_text import UnclearError
 from edge.model.manifest import Manifest
 
 UNKNOWN = "???"
@@ -60,7 +61,8 @@ def parse(text: str) -> tuple[str, ...]:
     Forms: one on each line, also numbered (`0 cat`, `0: cat`, `0,cat`, `cat: 0`; what the numbers leave out is "???");
     a CSV table with a header; JSON or Python: a list of names or of an id and a name each (`categories` of COCO), index
     to name, name to index (`class_indices.json`), or either below `names`, `id2label`, `label2id`, `labels`; YAML with
-    `names:`; a .pbtxt label map of TensorFlow; one line with commas. A byte order mark and empty lines are ignored.
+    `names:`; TOML, INI; a .pbtxt label map of TensorFlow; one line with commas. A byte order mark, empty lines and
+    comments are ignored.
     Lines of ids such as `n01440764 tench` keep the name.
     """
     return read_text(text).names
@@ -69,15 +71,21 @@ def parse(text: str) -> tuple[str, ...]:
 def read_text(text: str) -> Reading:
     """`parse` with what is doubtful about it."""
     text = re.sub(r"\r+\n?", "\n", text.lstrip("\ufeff"))
-    text = _ASSIGNED.sub("", text)
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if "\0" in text:
+        return Reading(doubt="there are zero bytes in it: it is no text, or not in UTF-8")
     try:
-        return _read(text, lines) if lines else Reading()
-    except TwiceError as exc:
+        text = label_text.without_comments(text)
+        return _read(text) if text.strip() else Reading()
+    except UnclearError as exc:
         return Reading(doubt=str(exc))
 
 
-def _read(text: str, lines: Sequence[str]) -> Reading:
+def _read(text: str) -> Reading:
+    below = label_text.sections(text, _KEYS)
+    if below is not None and not isinstance(below, str):
+        return Reading(from_value(below))
+    text = _ASSIGNED.sub("", below or text)
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
     if lines[0].startswith(("{", "[")) and (len(lines) == 1 or lines[-1].endswith(("}", "]"))):
         return Reading(from_value(_literal(text.strip())))
     if lines[0][0] in "('\"" and all(line == "(" or line.endswith(",") for line in lines[:-1]):
@@ -85,7 +93,7 @@ def _read(text: str, lines: Sequence[str]) -> Reading:
         if isinstance(value, tuple):
             return Reading(from_value(value))
     if any(re.match(r"item\s*\{", line) for line in lines):
-        return Reading(_from_pbtxt(text))
+        return Reading(_fill(label_tables.from_pbtxt(text)))
     if any(_YAML_KEY.match(line) for line in lines):
         return Reading(from_value(label_tables.from_yaml(text, _KEYS)))
     if len(lines) == 1 and any(separator in lines[0] for separator in ",;"):
@@ -95,6 +103,7 @@ def _read(text: str, lines: Sequence[str]) -> Reading:
 
 
 def _from_lines(lines: Sequence[str]) -> Reading:
+    label_text.refuse_comment(lines)
     numbered = [m for line in lines if (m := _NUMBERED.match(line))]
     last = [m for line in lines if (m := _LAST.match(line))]
     if len(numbered) == len(lines):
@@ -193,6 +202,8 @@ def from_value(value: object) -> tuple[str, ...]:
     if isinstance(value, (list, tuple)):
         if value and all(isinstance(v, dict) for v in value):
             return _from_records(value)
+        if value and all(isinstance(v, (list, tuple)) and len(v) == 2 for v in value):
+            return _fill(label_tables.from_pairs(value))
         return tuple(str(v) for v in value) if all(isinstance(v, (str, int, float)) for v in value) else ()
     if not isinstance(value, dict):
         return ()
@@ -245,32 +256,10 @@ def _name(value: object) -> str:
     return str(value)
 
 
-def _from_pbtxt(text: str) -> tuple[str, ...]:
-    pairs: list[tuple[int, str]] = []
-    for item in re.findall(r"item\s*\{(.*?)\}", text, re.DOTALL):
-        number = re.search(r"\bid\s*:\s*(\d+)", item)
-        name = re.search(r"\bdisplay_name\s*:\s*[\"'](.*?)[\"']", item) or re.search(
-            r"\bname\s*:\s*[\"'](.*?)[\"']", item
-        )
-        if number and name:
-            pairs.append((int(number[1]), name[1]))
-    return _fill(once(pairs))
-
-
-def decode(data: bytes) -> str:
-    """The text of a file of labels: UTF-8, UTF-16 with its mark (Windows PowerShell), else Windows' own."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
-
-
 def read(path: Path) -> tuple[str, ...]:
     """The labels of a file that the user names. Raises ConfigError where there are none."""
     try:
-        text = decode(small_file.read(path))
+        text = label_text.decode(small_file.read(path))
     except OSError as exc:
         raise ConfigError(f"--labels {path}: {exc.strerror}") from exc
     found = read_text(text)
@@ -291,7 +280,7 @@ def named(source: Path | Sequence[str]) -> tuple[str, ...]:
 
 def doubts(path: Path) -> list[str]:
     """What the user should hear of how a file of labels was read: nothing, or one warning."""
-    doubt = read_text(decode(small_file.read(path))).doubt
+    doubt = read_text(label_text.decode(small_file.read(path))).doubt
     return [f"{path}: {doubt}"] if doubt else []
 
 
@@ -323,7 +312,7 @@ def beside(model: Path) -> tuple[Path, tuple[str, ...]] | None:
 
 def _readable(file: Path) -> Reading:
     try:
-        found = read_text(decode(small_file.read(file)))
+        found = read_text(label_text.decode(small_file.read(file)))
     except OSError:
         return Reading()
     names = found.names

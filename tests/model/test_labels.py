@@ -67,6 +67,22 @@ from edge.model import labels
         ("name,target\ncat,1\ndog,0", ("dog", "cat")),
         ("labels = ['cat', 'dog']\n", ("cat", "dog")),
         ("name,count\ncat,3\ndog,1\ncow,2", ("cat", "dog", "cow")),
+        ("# my labels\n# of July\ncat\ndog\n", ("cat", "dog")),
+        ("; animals\n0 cat\n# no animal\n1 car\n", ("cat", "car")),
+        ("# made by hand\n# id,name\n1,cat\n2,dog\n", ("???", "cat", "dog")),
+        ("#\n!\na", ("#", "!", "a")),
+        ("#cat\n#dog", ("#cat", "#dog")),
+        ("[labels]\n1 = dog\n0 = cat\n", ("cat", "dog")),
+        ("[labels]\ncat = 0\ndog = 1\n", ("cat", "dog")),
+        ("[labels]\ncat\ndog\n", ("cat", "dog")),
+        ('[labels]\nnames = ["cat", "dog"] # two\n', ("cat", "dog")),
+        ('title = "x"\n[model]\nlabels = ["cat",\n "dog"]\n', ("cat", "dog")),
+        ('[[labels]]\nid = 1\nname = "dog"\n[[labels]]\nid = 0\nname = "cat"', ("cat", "dog")),
+        ("[PAD]\n[UNK]\nthe", ("[PAD]", "[UNK]", "the")),
+        ("[background]\ncat", ("[background]", "cat")),
+        ('[[1, "dog"], [0, "cat"]]', ("cat", "dog")),
+        ("[('cat', 0), ('dog', 1)]", ("cat", "dog")),
+        ('[["n1", "cat"], ["n2", "dog"]]', ()),
         ("   \n", ()),
         ("{not python", ()),
     ],
@@ -223,6 +239,31 @@ def test_a_file_is_read_in_the_encodings_of_windows(tmp_path, encoding):
     path = tmp_path / "labels.txt"
     path.write_bytes("Käse\nBrot\n".encode(encoding))
     assert labels.read(path) == ("Käse", "Brot")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("names", [("cat", "dog"), ("kočka", "пёс"), ("猫", "犬")])
+def test_a_file_in_utf_16_without_a_mark_or_in_utf_32_is_read(tmp_path, encoding, names):
+    path = tmp_path / "labels.txt"
+    path.write_bytes("\n".join([*names, ""]).encode(encoding))
+    assert labels.read(path) == names
+
+
+@pytest.mark.parametrize(("content", "reason"), [
+    (b"cat\n# these are cars\ncar\n", "may be a comment or a class"),
+    (b"# nothing\n# else\n", "only lines of comments"),
+    (b"[net]\nbatch=1\nwidth=2\n", r"'\[net\]' heads a section"),
+    (b"[animals]\ncat\n[cars]\ncar\n", r"'\[animals\]' heads a section"),
+    (b"[labels]\nfile = x.txt\n0 = cat\n", r"'\[labels\]' heads a section"),
+    (b"cat\0dog\0\0", "zero bytes"),
+    (b'[[0, "cat"], [0, "dog"]]', "0 comes twice"),
+])  # fmt: skip
+def test_what_may_not_be_labels_is_refused_with_the_reason(tmp_path, content, reason):
+    path = tmp_path / "labels.txt"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=reason):
+        labels.read(path)
+    assert labels.beside(tmp_path / "m.onnx") == (path, ())
 
 
 @pytest.mark.parametrize("name", ["data.yaml", "class_indices.json", "config.json"])
