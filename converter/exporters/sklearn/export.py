@@ -15,11 +15,11 @@ import numpy as np
 from converter.artifact import Artifact
 from converter.errors import REFUSES_ROWS, UnsupportedError, rows_refused
 from converter.exporters.sklearn import (
+    attempts,
     decisions,
     estimators,
     neighbours,
     own_converters,
-    precision,
     sentences,
     stand_ins,
     targets,
@@ -31,7 +31,7 @@ from converter.graph import decide, graph
 from converter.graph.zipmap import without_zipmap
 from converter.options import Options
 from converter.plugins import ExporterInfo
-from converter.proof import challenges, missing, parity
+from converter.proof import challenges, missing
 from converter.rows.rows import Rows
 from converter.source import Source
 from converter.sources import deserialise
@@ -39,15 +39,12 @@ from converter.trees import boosters, exact_trees
 from converter.trees.tabular import REFUSALS, as_table, trees_on_tflite
 from edge.compare.answers import plain
 from edge.data.tensor import STRING, Array, Tensors
-from edge.errors import ModelError, needs
+from edge.errors import needs
 from edge.model.manifest import Feature, Input, Manifest, Output, Task
 
 OPSET = {"": 17, "ai.onnx.ml": 3}
 
 _OUTPUTS = ("label", "scores", "score", "value", "output")
-
-# Whether what trees give is made float64 (see `exact_trees.restore`), by the number type of the inputs.
-_WIDEN: dict[Precision, tuple[bool, ...]] = {"float64": (False, True), "float32": (False,)}
 
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
@@ -64,35 +61,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     features = _features(model, names, rows)
     rows = rows if rows is not None else table_rows(model, features)
     rows = as_table(rows, features)
-    ways = [(dtype, widen) for dtype in precisions(model) for widen in _WIDEN[dtype]]
-    return best([partial(_attempt, model, features, rows, source, dtype, widen) for dtype, widen in ways], options)
-
-
-def precisions(model: Any) -> tuple[Precision, ...]:
-    """The number types to try, in order.
-
-    A tree that compares float64, or stands behind a scaler, sees numbers that float32 cannot tell apart: a row in
-    a hundred may take another branch. There float64 comes first; elsewhere float32, which the device likes better,
-    and float64 where float32 does not give the same answers.
-    """
-    return ("float64", "float32") if precision.wants_float64(model) else ("float32", "float64")
-
-
-def best(attempts: Sequence[Callable[[], Artifact]], options: Options) -> Artifact:
-    """The first attempt that answers as the original; else the last one that runs, for parity to judge."""
-    exported: Artifact | None = None
-    refused: ModelError | None = None
-    for attempt in attempts:
-        try:
-            artifact = attempt()
-            if parity.answers_alike(artifact, options):
-                return artifact
-            exported = artifact
-        except ModelError as exc:
-            refused = refused or exc
-    if exported is not None:
-        return exported
-    raise refused or UnsupportedError("there is no way to convert it")
+    return attempts.best(partial(_attempt, model, features, rows, source), attempts.ways(model, rows), options)
 
 
 def _attempt(

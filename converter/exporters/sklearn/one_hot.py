@@ -40,19 +40,28 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
     encoder = operator.raw_operator
     known = [np.asarray(c) for c in encoder.categories_]
     texts = [isinstance(i.type, StringTensorType) for i in operator.inputs]
-    numbers = all(c.dtype.kind in "fiub" and np.isfinite(c).all() for c in known)
-    whole = all(c.dtype.kind in "iub" or np.all(c == np.rint(c)) for c in known if c.dtype.kind in "fiu")
     if encoder.handle_unknown == "error":  # an unknown text is one of skl2onnx's operator, as it is scikit-learn's
         rare = all(texts) and estimators.has_infrequent(encoder)
-        ours = rare or (numbers and not whole and encoder.drop_idx_ is None)
+        ours = rare or takes_unknown(encoder)
     else:
         rare = encoder.handle_unknown in TO_INFREQUENT or estimators.has_infrequent(encoder)
         mixed = any(texts) and not all(texts)
-        ours = rare or mixed or (numbers and not isinstance(operator.inputs[0].type, Int64TensorType))
+        ours = rare or mixed or (_are_numbers(known) and not isinstance(operator.inputs[0].type, Int64TensorType))
     if ours:
         _by_column(scope, operator, container, known)
         return
     convert_sklearn_one_hot_encoder(scope, operator, container)
+
+
+def takes_unknown(encoder: Any) -> bool:
+    """True where the file gives zeros for a value that the encoder itself refuses: its numbers are not all whole."""
+    known = [np.asarray(c) for c in encoder.categories_]
+    whole = all(c.dtype.kind in "iub" or np.all(c == np.rint(c)) for c in known if c.dtype.kind in "fiu")
+    return encoder.handle_unknown == "error" and _are_numbers(known) and not whole and encoder.drop_idx_ is None
+
+
+def _are_numbers(known: list[Array]) -> bool:
+    return all(c.dtype.kind in "fiub" and np.isfinite(c).all() for c in known)
 
 
 def _by_column(scope: Any, operator: Any, container: Any, known: list[Array]) -> None:

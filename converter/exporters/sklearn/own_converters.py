@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from converter.errors import UnsupportedError
-from converter.exporters.sklearn import calibration, estimators, imputers, linear_members, one_hot, target_encoder
+from converter.exporters.sklearn import (
+    calibration,
+    estimators,
+    imputers,
+    linear_members,
+    one_hot,
+    powers,
+    target_encoder,
+)
 from converter.exporters.sklearn.nodes import DOUBLE, INT64, Nodes, numbers_of
 from converter.exporters.sklearn.precision import Precision
 from converter.exporters.sklearn.quantiles import convert_quantiles
@@ -40,6 +48,7 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
         OneHotEncoder,
         OrdinalEncoder,
         PolynomialFeatures,
+        PowerTransformer,
         QuantileTransformer,
         TargetEncoder,
     )
@@ -55,6 +64,7 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
         OneVsOneClassifier: linear_members.convert_one_vs_one,
         OneVsRestClassifier: linear_members.convert_one_vs_rest,
         PolynomialFeatures: _convert_polynomial,
+        PowerTransformer: powers.convert,
         QuantileTransformer: convert_quantiles,
         SGDClassifier: linear_members.convert_sgd,
         SimpleImputer: imputers.convert_simple,
@@ -66,11 +76,11 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
 def shapes() -> dict[Any, Callable[[Any], None]]:
     """What computes the shapes of their outputs, where skl2onnx's does not, by class."""
     from sklearn.impute import KNNImputer, SimpleImputer
-    from sklearn.preprocessing import OneHotEncoder, TargetEncoder
+    from sklearn.preprocessing import OneHotEncoder, PowerTransformer, TargetEncoder
 
     return {
-        KNNImputer: imputers.shape, OneHotEncoder: one_hot.shape, SimpleImputer: imputers.shape,
-        TargetEncoder: target_encoder.shape,
+        KNNImputer: imputers.shape, OneHotEncoder: one_hot.shape, PowerTransformer: powers.shape,
+        SimpleImputer: imputers.shape, TargetEncoder: target_encoder.shape,
     }  # fmt: skip
 
 
@@ -124,10 +134,10 @@ def _convert_polynomial(scope: Any, operator: Any, container: Any) -> None:
     values = concatenate_variables(scope, operator.inputs, container)
     graph = Nodes(scope, container)
     columns = []
-    for powers in operator.raw_operator.powers_:
-        places = np.repeat(np.arange(len(powers)), powers) if powers.any() else np.array([0])
+    for each in operator.raw_operator.powers_:
+        places = np.repeat(np.arange(len(each)), each) if each.any() else np.array([0])
         factors = graph.node("Gather", [values, graph.constant(places)], axis=1)
-        if not powers.any():
+        if not each.any():
             factors = graph.node("Pow", [factors, graph.constant(np.zeros((), numbers_of(operator.inputs[0])))])
         columns.append(graph.node("ReduceProd", factors, axes=[1], keepdims=1))
     graph.node("Concat", columns, operator.outputs[0].full_name, axis=1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import UnsupportedError
-from converter.exporters.sklearn import estimators, linear_members, members, precision, stand_ins, targets
+from converter.exporters.sklearn import estimators, linear_members, members, one_hot, precision, stand_ins, targets
 from converter.exporters.sklearn.precision import Precision
 from converter.sources import deserialise
 from converter.trees import boosters
@@ -60,6 +60,12 @@ _IMPUTERS = ("KNNImputer", "SimpleImputer")
 EXACT_IN_FLOAT64 = 2**53
 
 ROUNDED_ALONE = "tree thresholds rounded down to float32: exact for inputs that are float32"
+
+CAPITALS = "text: capital letters beyond A to Z stay capitals on the device; send such words in small letters"
+UNKNOWN_AS_ZEROS = (
+    "OneHotEncoder: a number that it does not know is answered as if it were none of its categories (zeros), where "
+    "scikit-learn refuses the row (handle_unknown='error')"
+)
 
 
 def refuse(model: Any) -> None:
@@ -365,9 +371,11 @@ def _is_text_imputer(estimator: Any) -> bool:
 def notes(model: Any, dtype: Precision) -> tuple[str, ...]:
     """What the report has to say about a conversion that is not quite the original."""
     parts = list(estimators.walk(model))
+    encoders = [e for e in parts if estimators.kind_of(e) == "OneHotEncoder" and hasattr(e, "categories_")]
+    said = (UNKNOWN_AS_ZEROS,) if any(one_hot.takes_unknown(e) for e in encoders) else ()
     boosted = any(estimators.histogram_trees(e) for e in parts)
     if any(estimators.kind_of(e) in estimators.TEXT_VECTORIZERS and e.lowercase for e in parts):
-        return ("text: capital letters beyond A to Z stay capitals on the device; send such words in small letters",)
+        return (CAPITALS, *said)
     if dtype == "float64":
-        return (EXACT,) if boosted else ("computed in float64, as the original does",)
-    return (ROUNDED_ALONE,) if boosted else ()
+        return (EXACT if boosted else "computed in float64, as the original does", *said)
+    return (ROUNDED_ALONE, *said) if boosted else said
