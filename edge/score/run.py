@@ -192,9 +192,9 @@ class Run:
     def close(self) -> None:
         """Lets others in. Where it began and made no part nothing stays: it would be taken for a run to go on with."""
         if self._new and not any(self.folder.glob("part-*")):
-            for name in ("_run.json", "_lock"):
-                (self.folder / name).unlink(missing_ok=True)
             with suppress(OSError):
+                for name in ("_run.json", "_lock"):
+                    (self.folder / name).unlink(missing_ok=True)
                 (self.folder / "_parts").rmdir()
                 self.folder.rmdir()
         self._lock.release()
