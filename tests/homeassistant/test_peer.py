@@ -301,5 +301,5 @@ def test_the_states_that_its_statestream_publishes_are_joined_into_rows(home, bo
     edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", *joined)
     assert "'unknown'; a number belongs there" in listener.wait_for("error")[0]["reason"]
     for name in names:
-        board.publish(f"sensors/{name}", str(row[name]))
+        board.publish(f"sensors/{name}", str(row[name]), retain=True)  # it may subscribe a moment later
     assert listener.wait_for("result")[0]["predictions"][0]["label"] == flowers.answers[0]
