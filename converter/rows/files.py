@@ -15,6 +15,7 @@ import numpy as np
 from converter.errors import SampleFileError
 from converter.rows.pictures import read_folder
 from converter.rows.rows import UNNAMED, Rows, one_reading
+from edge.data import array_file
 from edge.data.codec import decode_json
 from edge.data.delimiter import delimiter_of
 from edge.data.tensor import Array
@@ -177,9 +178,8 @@ def _scalar(value: Any) -> Any:
 
 def _load(path: Path) -> Any:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        return loaded if path.suffix == ".npy" else {n: loaded[n] for n in loaded.files}
-    except OSError:
-        raise
-    except Exception as exc:  # a damaged header runs through Python's parser, which raises whatever it raises
+        with array_file.reading():
+            loaded = np.load(path, allow_pickle=False)
+            return loaded if path.suffix == ".npy" else {n: loaded[n] for n in loaded.files}
+    except ValueError as exc:
         raise SampleError(f"not a whole {path.suffix} file of numbers: {exc}") from exc

@@ -57,7 +57,7 @@ class Command(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Named(msgspec.Struct):
-    """What the answer to a command says that is none."""
+    """What the answer to a command says that is refused."""
 
     command: Any = None
     id: Any = UNSET
@@ -211,7 +211,6 @@ class Commands:
     def _carry_out(self, incoming: Incoming) -> None:
         if not incoming.payload:  # which takes away what the broker had retained
             return
-        command: Command | None = None
         before = self._said
         try:
             if incoming.retain:
@@ -222,7 +221,7 @@ class Commands:
             command = _parsed(incoming.payload)
             self._do(command)
         except RefusedError as exc:
-            self._refuse(incoming, command, str(exc))
+            self._refuse(incoming, str(exc))
             return
         log.info(
             "command",
@@ -315,10 +314,9 @@ class Commands:
             raise RefusedError(f"it cannot be remembered: {exc.strerror}") from exc
         self._kept = state
 
-    def _refuse(self, incoming: Incoming, command: Command | None, reason: str) -> None:
+    def _refuse(self, incoming: Incoming, reason: str) -> None:
         self._complain(reason)
-        named = _named(incoming.payload) if command is None else {"command": command.command[:50], **_id(command)}
-        self._answer(incoming, {**named, "ok": False, "reason": reason})
+        self._answer(incoming, {**_named(incoming.payload), "ok": False, "reason": reason})
 
     def _complain(self, reason: str) -> None:
         self._count += 1
@@ -382,7 +380,7 @@ def _parsed(payload: bytes) -> Command:
 
 
 def _named(payload: bytes) -> dict[str, Any]:
-    """What can be read of a command that is none: who sent it knows it by that."""
+    """What can be read of a command that is refused, and may be none: who sent it knows it by that."""
     try:
         said = msgspec.json.decode(payload[: LARGEST + 1], type=_Named)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.data import array_file
 from edge.data.result import Classification
 from edge.data.tensor import Array
 from edge.errors import ConfigError
@@ -59,7 +60,8 @@ class Gallery:
 def read(path: Path, least: float) -> Gallery:
     """From an .npz with `names` and `vectors`. Raises ConfigError."""
     try:
-        with path.open("rb") as file:  # numpy leaves one of its own open where it is no archive
+        # numpy leaves a file of its own open where it is no archive
+        with array_file.reading(), path.open("rb") as file:
             loaded: Any = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 raise ValueError("one array, and no archive of several")
@@ -67,11 +69,8 @@ def read(path: Path, least: float) -> Gallery:
             if absent:
                 raise ValueError(f"no `{absent[0]}` in it")
             names, vectors = loaded["names"], loaded["vectors"]
+        return Gallery(names, vectors, least)
     except OSError as exc:
         raise ConfigError(f"--gallery {path}: {exc.strerror or 'it cannot be read'}; {MAKE}") from exc
-    except Exception as exc:  # a damaged header runs through Python's parser, which raises whatever it raises
-        raise ConfigError(f"--gallery {path}: {exc}; {MAKE}") from exc
-    try:
-        return Gallery(names, vectors, least)
     except ValueError as exc:
         raise ConfigError(f"--gallery {path}: {exc}; {MAKE}") from exc

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from edge.data import array_file
 from edge.data.sample import Sample
 from edge.data.tensor import Array
 from edge.errors import ConfigError, EndOfStream, SourceError
@@ -46,10 +47,9 @@ class ArraySource:
         if self._path.exists() and not self._path.is_file():
             raise ConfigError(f"--source {self._path}: not a file; for a pipe say --source - and send JSON lines")
         try:
-            arrays = self._load()
-        except ConfigError:
-            raise
-        except Exception as exc:  # a damaged header runs through Python's parser, which raises whatever it raises
+            with array_file.reading():
+                arrays = self._load()
+        except (OSError, ValueError) as exc:
             raise ConfigError(f"--source {self._path}: not a .npy or .npz file that can be read: {exc}") from exc
         if not arrays:
             raise ConfigError(f"--source {self._path}: it holds no array")
