@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -50,9 +50,6 @@ from edge.settings.settings import DeviceManifestSettings, ModelSettings, Settin
 from edge.sources import uri as source_uri
 from edge.telemetry.clock import SystemClock, clock_synced
 from edge.telemetry.metrics import Metrics
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("edge.model")
 

@@ -25,6 +25,8 @@ _PASSES_ON = ("Cast", "Clip", "Identity", "Transpose", "Unsqueeze", "Squeeze", "
 _PICKS = ("Split", "Gather", "GatherND", "Slice")
 """They pick a picture of a batch (torchvision's detectors), or a channel of a picture, which tells nothing."""
 _SCALES = ("Sub", "Div", "Mul", "Add")
+_MEAN, _MEAN_OFF = (123.7, 116.5, 103.7), 1.5
+"""ImageNet's of red, green and blue, and how far PyTorch's and Caffe's lie from it."""
 _SHARES_MOST = 8
 """A mean or a divisor above it belongs to pixels."""
 _FLOAT = 1
@@ -169,8 +171,8 @@ def _beginning(data: Bytes) -> Beginning:
     steps = [(step, _scaled_by(graph, step)) for step in _steps(graph)]
     if not steps:
         return Beginning()
-    colors = [order(values) for step, values in steps if order(values) and not step.picked]
-    return Beginning(_scales(*steps[0]), _range(graph, steps[0][0]), colors[0] if colors else "")
+    colors = (order(values) for step, values in steps if not step.picked)
+    return Beginning(_scales(*steps[0]), _range(graph, steps[0][0]), next(filter(None, colors), ""))
 
 
 def _scaled_by(graph: Bytes, first: _Step) -> tuple[float, ...]:
@@ -237,10 +239,13 @@ def meaning(op: str, constant: float | None) -> str:
 def order(values: tuple[float, ...]) -> Literal["", "RGB", "BGR"]:
     """The order of colours in a mean of ImageNet's, of pixels or shares of 255: red has the largest, blue the least."""
     mean = [abs(v) if abs(v) > 1 else abs(v) * 255 for v in values]
-    for name, (first, middle, last) in {"RGB": (123.7, 116.5, 103.7), "BGR": (103.7, 116.5, 123.7)}.items():
-        if len(mean) == _CHANNELS and all(abs(m - n) < 1.5 for m, n in zip(mean, (first, middle, last), strict=True)):
-            return "RGB" if name == "RGB" else "BGR"
-    return ""
+    if len(mean) != _CHANNELS:
+        return ""
+
+    def is_near(other: tuple[float, ...]) -> bool:
+        return all(abs(m - n) < _MEAN_OFF for m, n in zip(mean, other, strict=True))
+
+    return "RGB" if is_near(_MEAN) else "BGR" if is_near(_MEAN[::-1]) else ""
 
 
 def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], Bytes]]:

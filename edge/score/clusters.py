@@ -111,11 +111,12 @@ def _noted() -> tuple[str, str]:
 def _unreached(address: str) -> str:
     """Why nothing is at HOST:PORT; "" where something is, or the address is another word."""
     found = re.fullmatch(r"(?:\w+://)?([^/,\[\]]+):(\d+)/?", address)
+    if found is None:
+        return ""
     try:
-        if found is not None:
-            socket.create_connection((found[1], int(found[2])), REACH_S).close()
+        socket.create_connection((found[1], int(found[2])), REACH_S).close()
     except (OSError, OverflowError) as exc:
-        return f"nothing answers at {found[1]}:{found[2]}: {first_line(exc)}" if found else ""
+        return f"nothing answers at {found[1]}:{found[2]}: {first_line(exc)}"
     return ""
 
 

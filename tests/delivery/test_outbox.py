@@ -454,14 +454,14 @@ def test_what_the_other_side_refuses_for_good_was_dropped_and_not_confirmed(benc
     assert (seq, reason) == (2, "too large for the store")
 
 
+def refused(entry):
+    raise SampleError("too large for the store")
+
+
 def test_what_can_never_be_sent_is_told_with_its_reason(bench):
     b = bench()
     told = []
-
-    def refuses(entry):
-        raise SampleError("too large for the store")
-
-    b.broker.send = refuses
+    b.broker.send = refused
     b.outbox.on_refused = lambda message, reason: told.append((message.seq, reason))
     b.append(1)
     b.turn()
@@ -470,11 +470,7 @@ def test_what_can_never_be_sent_is_told_with_its_reason(bench):
 
 def test_a_flood_of_what_can_never_be_sent_is_a_few_lines_in_the_log_with_their_number(bench, caplog):
     b = bench()
-
-    def refuses(entry):
-        raise SampleError("too large for the store")
-
-    b.broker.send = refuses
+    b.broker.send = refused
     for n in range(100):
         b.append(n)
         b.turn(1)
@@ -487,11 +483,7 @@ def test_a_flood_of_what_can_never_be_sent_is_a_few_lines_in_the_log_with_their_
 
 def test_what_was_refused_and_not_said_yet_is_said_at_the_end(bench, caplog):
     b = bench()
-
-    def refuses(entry):
-        raise SampleError("too large for the store")
-
-    b.broker.send = refuses
+    b.broker.send = refused
     for n in range(6):
         b.append(n)
         b.turn(1)

@@ -175,7 +175,7 @@ def _call(model: Any, arrays: Sequence[Array]) -> Any:
             return model(*(torch.from_numpy(np.array(a)) for a in arrays))
     except (RuntimeError, ValueError):
         raise
-    except Exception as exc:
+    except Exception as exc:  # of a module's own code, which raises whatever it likes
         raise RuntimeError(f"{type(exc).__name__}: {exc}".rstrip(": ")) from exc
     finally:
         torch.set_num_threads(threads)

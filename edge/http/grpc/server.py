@@ -95,7 +95,7 @@ class GrpcServer:
         self._auth = auth
         self._server: Any = None
         self._reading: Any = None
-        self._connections: Any = None
+        self._connections: Connections | None = None
         self._wrong_token_s = 0.0
         self._guesses = 0
         """Calls that are held back."""
@@ -107,7 +107,7 @@ class GrpcServer:
         limits = options.limits
         self._wrong_token_s = limits.wrong_token_s
         self._reading = Reading(options.most, limits, options.budget)
-        self._connections = Connections(options.most, limits.sweep_s)
+        self._connections = connections = Connections(options.most, limits.sweep_s)
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", options.budget.most + BESIDE_MOST),
@@ -115,7 +115,7 @@ class GrpcServer:
                 ("grpc.max_metadata_size", BESIDE_MOST),
                 ("grpc.http2.bdp_probe", 0),  # it pings beside each call, for a tenth of its time
                 ("grpc.http2.lookahead_bytes", WINDOW),
-                ("grpc.max_allowed_incoming_connections", self._connections.taken),
+                ("grpc.max_allowed_incoming_connections", connections.taken),
                 ("grpc.max_concurrent_streams", options.most),
                 ("grpc.server_handshake_timeout_ms", int(limits.call_begin_s * 1000)),
                 ("grpc.max_connection_idle_ms", int(limits.call_idle_s * 1000)),
@@ -133,13 +133,14 @@ class GrpcServer:
         except RuntimeError as exc:
             raise ConfigError(f"--grpc {address}: {exc}; say another port or address") from exc
         await self._server.start()
-        self._connections.start(port)
+        connections.start(port)
         return int(port)
 
     async def stop(self, grace_s: float) -> None:
         """Calls that were begun may end within `grace_s`."""
-        if self._server is not None:
+        if self._connections is not None:
             self._connections.stop()
+        if self._server is not None:
             self._reading.stop()
             await self._server.stop(grace_s)
 
