@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support import arm64, tinytflite
 
-REAL_MODELS = Path(os.environ.get("EDGE_REAL_MODELS") or arm64.PROJECT / "../shared/models").resolve()
+REAL_MODELS = Path(os.environ.get("REAL_MODELS") or arm64.PROJECT / "../shared/models").resolve()
 Row = tuple[str, str, str]
 
 
@@ -92,7 +92,7 @@ def cats(models) -> Case:
     """MobileNet v2 as TFLite in 8 bits, on a picture: its kernels round otherwise on each processor, 3/256 was seen."""
     folder = REAL_MODELS / "cls-mobilenetv2-uint8-tflite"
     if not folder.is_dir():
-        pytest.skip(f"no real models in {REAL_MODELS}: set EDGE_REAL_MODELS to their folder")
+        pytest.skip(f"no real models in {REAL_MODELS}: set REAL_MODELS to their folder")
     path = shutil.copy(folder / "mobilenet_v2_1.0_224_quant.tflite", models / "cats.tflite")
     return Case(path, [(folder / "cat.bmp").read_bytes()], 0.05)
 

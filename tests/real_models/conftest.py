@@ -1,4 +1,4 @@
-"""Real models, looked for in EDGE_REAL_MODELS, else beside the repository; never copied into it."""
+"""Real models, looked for in REAL_MODELS, else beside the repository; never copied into it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from conftest import need
 from support.processes import BINARIES, PATIENCE_S, Client, Mosquitto
 
-FOLDER = Path(os.environ.get("EDGE_REAL_MODELS") or Path(__file__).resolve().parents[2] / "../shared/models")
+FOLDER = Path(os.environ.get("REAL_MODELS") or Path(__file__).resolve().parents[2] / "../shared/models")
 
 
 @pytest.fixture(scope="session")
 def models() -> Path:
     if not FOLDER.is_dir():
-        pytest.skip(f"no real models in {FOLDER}: set EDGE_REAL_MODELS to their folder")
+        pytest.skip(f"no real models in {FOLDER}: set REAL_MODELS to their folder")
     return FOLDER.resolve()
 
 
